@@ -66,8 +66,16 @@ def refresh(desk: DeskConfig, tell: Tell, *, rebuild: bool = False) -> Built:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         reader = JournalReader(source, binding_of(desk), rows.Row)
-        with closing(reader), closing(_opened(path)) as connection:
-            return _Refresh(desk, path, reader, connection, tell).run(rebuild=rebuild)
+        with closing(reader):
+            try:
+                return _refreshed(desk, path, reader, tell, rebuild=rebuild)
+            except (sqlite3.DatabaseError, _TablesDamaged) as error:
+                if not is_damage(error):
+                    raise
+            tell("the file of the tables is damaged: it is made anew")
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+            return _refreshed(desk, path, reader, tell, rebuild=True)
     except JournalDamaged as damage:
         raise Failure(f"{damage.reason}; the tables end before it", "see docs/journal.md") from None
     except StartRefused as error:
@@ -78,20 +86,22 @@ def refresh(desk: DeskConfig, tell: Tell, *, rebuild: bool = False) -> Built:
         ) from None
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+class _TablesDamaged(Exception):
+    """What the file holds contradicts itself, by SQLite's own check."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file is no database, or one that lost part of itself: it is not synced, a power cut can do that."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, _TablesDamaged) or code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+def _refreshed(desk: DeskConfig, path: Path, reader: JournalReader, tell: Tell, *, rebuild: bool) -> Built:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    try:
-        connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+    with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        return _opened(path)
-    return connection
+        return _Refresh(desk, path, reader, connection, tell).run(rebuild=rebuild)
 
 
 class _Refresh:
@@ -146,7 +156,9 @@ class _Refresh:
             )
             self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # SQLite rolls back by itself after some errors.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
         return Built(
             file=str(self._path),
@@ -166,10 +178,16 @@ class _Refresh:
         tail = Tail(found[0], found[1])
         if tail != START and self._reader.tail(tail.sequence) != tail:
             return None
-        self._book = msgspec.msgpack.decode(found[3], type=Book)
+        try:
+            self._book = msgspec.msgpack.decode(found[3], type=Book)
+        except (msgspec.DecodeError, TypeError):
+            return None
         return tail
 
     def _create(self) -> None:
+        # Dropping a damaged table may free pages that another one still uses.
+        if self._connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise _TablesDamaged
         existing = self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
         for (name,) in existing:
             self._connection.execute(f'DROP TABLE "{name}"')
@@ -326,6 +344,8 @@ def query(desk: DeskConfig, statement: str, limit: int) -> tuple[list[str], list
             names = _unique([column[0] for column in cursor.description])
             return names, cursor.fetchmany(limit)
         except (sqlite3.Error, sqlite3.Warning) as error:
+            if is_damage(error):
+                raise Failure(f"{tables_path(desk)} is damaged: {error}", "voldesk journal rebuild") from None
             remedy = "the tables and their columns: voldesk journal tables"
             raise Failure(f"SQL: {error}", remedy, EXIT_USAGE) from None
 

@@ -55,7 +55,8 @@ voldesk journal sql "SELECT datetime(at_ns / 1000000000, 'unixepoch') AS at, cod
 `sql` first brings the tables up to date: they lie in `tables/execution-<account>.sqlite3` in the run directory, are
 made from the journal alone, and take in only the rows since the last time. It works whether the desk runs or not and
 can change nothing. Any SQLite tool may read that file. `voldesk journal rebuild` makes it anew, and so does `sql`
-when another journal or another version of the desk made it. Rebuilding a million rows takes a minute or two.
+when another journal or another version of the desk made it, or when it meets damage in it: the file is not synced,
+so a power cut can leave it so, and all of it is in the journal. Rebuilding a million rows takes a minute or two.
 
 Amounts, prices and quantities are TEXT, every digit as it was. `decimal_sum(x)` adds them up exactly; SQLite's own
 `sum` makes floating-point numbers of them. A time `..._ns` is UTC in nanoseconds.

@@ -224,6 +224,59 @@ def test_a_file_of_tables_that_is_garbage_is_made_anew(script: Script) -> None:
     assert len(asked("SELECT * FROM trades")) == 2
 
 
+@pytest.mark.parametrize("table", ["trades", "fills", "built"])
+@pytest.mark.parametrize("command", [("rebuild",), ("sql", "SELECT * FROM trades")])
+def test_tables_that_lost_a_page_are_made_anew(script: Script, table: str, command: tuple[str, ...]) -> None:
+    before = asked("SELECT * FROM trades")
+    lose_page_of(table)
+    write(played_on(script).entries)
+    ran = Ran("journal", *command, "--json")
+    assert ran.code == 0, ran.err
+    assert [row["trade_id"] for row in asked("SELECT * FROM trades")] == [row["trade_id"] for row in before]
+    assert len(asked("SELECT * FROM fills")) == len(script.core.book.fills)
+    assert asked("SELECT count(*) AS rows FROM built") == [{"rows": 1}]
+
+
+def test_a_lost_page_that_only_the_question_meets_is_told_with_the_remedy(script: Script) -> None:
+    asked("SELECT 1")
+    lose_page_of("halts")
+    ran = Ran("journal", "sql", "SELECT * FROM halts")
+    assert ran.code == 1
+    assert "is damaged" in ran.err
+    assert "voldesk journal rebuild" in ran.err
+    assert Ran("journal", "rebuild").code == 0
+    assert len(asked("SELECT * FROM halts")) == 1
+
+
+def test_a_book_beside_the_tables_that_cannot_be_read_has_them_made_anew(script: Script) -> None:
+    before = asked("SELECT * FROM trades")
+    with sqlite3.connect(tables_path(load_config())) as connection:
+        connection.execute("UPDATE built SET book = x'c1'")
+    connection.close()
+    assert asked("SELECT * FROM trades") == before
+
+
+def played_on(script: Script) -> Script:
+    """With one more fill: what is asked next has rows to take in, of a trade that the tables have."""
+    script.close(min(trade.trade_id for trade in script.core.book.active_trades()))
+    for order in script.placed():
+        script.fills_all(order, 78)
+    return script
+
+
+def lose_page_of(table: str) -> None:
+    """As after a power cut: the first page of the table holds what was never written there."""
+    path = tables_path(load_config())
+    connection = sqlite3.connect(path)
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xa5" * size)
+
+
 def test_the_story_of_a_trade_that_left_memory_is_told_from_the_journal(script: Script) -> None:
     (trade_id,) = (row["trade_id"] for row in asked("SELECT trade_id FROM trades WHERE closed_ns IS NOT NULL"))
     told = script.ask(TellTrade(trade_id=trade_id))
