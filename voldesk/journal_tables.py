@@ -271,10 +271,11 @@ class _Refresh:
     def _strategies(self, told: dict[str, str]) -> Iterator[tables.StrategyState]:
         connection = self._connection
         money: dict[str, list[Decimal]] = {}
-        for strategy, pnl, fees in connection.execute("SELECT strategy, realized_pnl_usd, fees_usd FROM trades"):
-            sums = money.setdefault(strategy, [Decimal(0), Decimal(0)])
-            sums[0] += Decimal(pnl)
-            sums[1] += Decimal(fees)
+        amounts = "SELECT strategy, realized_pnl_usd, fees_usd, funding_usd FROM trades"
+        for strategy, *parts in connection.execute(amounts):
+            sums = money.setdefault(strategy, [Decimal(0)] * 3)
+            for index, part in enumerate(parts):
+                sums[index] += Decimal(part)
         opened = {
             row[0]: row[1:]
             for row in connection.execute(
@@ -289,7 +290,7 @@ class _Refresh:
         )
         for strategy in sorted({*opened, *refused, *told}):
             trades, still_open, last_opened_ns, last_closed_ns = opened.get(strategy, (0, 0, None, None))
-            pnl, fees = money.get(strategy, (Decimal(0), Decimal(0)))
+            pnl, fees, funding = money.get(strategy, [Decimal(0)] * 3)
             yield tables.StrategyState(
                 strategy,
                 told.get(strategy, ""),
@@ -301,6 +302,7 @@ class _Refresh:
                 last_closed_ns,
                 pnl,
                 fees,
+                funding,
             )
 
     def _told(self) -> dict[str, str]:

@@ -106,6 +106,7 @@ class StrategyState(NamedTuple):
     last_closed_ns: int | None
     realized_pnl_usd: Decimal
     fees_usd: Decimal
+    funding_usd: Decimal
 
 
 class HaltSpan(NamedTuple):
@@ -168,6 +169,7 @@ TRADES = Table(
         ),
         Column("fees_usd", "TEXT", "all fees, settlement's included", lambda trade: exact(trade.fees_usd)),
         Column("fees_complete", "INTEGER", "0 while a fee is missing", lambda trade: trade.fees_are_complete),
+        Column("funding_usd", "TEXT", "of perpetuals, paid > 0", lambda trade: exact(trade.funding_usd)),
     ),
 )
 
@@ -315,6 +317,7 @@ STRATEGY_STATE = Table(
             "last_closed_ns": ("INTEGER", "when the last one ended"),
             "realized_pnl_usd": ("TEXT", "over all its trades, before fees"),
             "fees_usd": ("TEXT", "over all its trades"),
+            "funding_usd": ("TEXT", "over all its trades, paid > 0"),
         },
     ),
 )
@@ -381,7 +384,7 @@ EXECUTION_QUALITY = Table(
 
 PNL_CHANGES = Table(
     "pnl_changes",
-    "Every row of the journal that changed P&L or fees of a trade: their sums are those of `trades`.",
+    "Every row of the journal that changed P&L, fees or funding of a trade: their sums are those of `trades`.",
     ("sequence",),
     _fields(
         PnlChange,

@@ -25,7 +25,8 @@ from shared.service.journals import binding_of, journal_path
 from shared.store import SqliteJournal
 from shared.views import story_json
 from tests.unit.execution.makers import Makers
-from tests.unit.execution.play import ACCOUNT, CALL, HIGH_CALL, PUT, Script, intent, leg
+from tests.unit.execution.play import ACCOUNT, CALL, HIGH_CALL, PUT, SECOND, Script, intent, leg, position
+from tests.unit.execution.test_perpetual_trades import PerpetualScript, payment
 from tests.unit.voldesk.peers import Ran
 from voldesk.journal_tables import tables_path
 
@@ -320,3 +321,33 @@ def test_changes_of_pnl_sum_to_every_trade_and_stay_so_over_refreshes(home: Path
         {"structure": "long call"},
         {"structure": "long put"},
     ]
+
+
+def test_the_funding_of_a_perpetual_is_in_its_trade_and_the_changes_sum_to_it(home: Path) -> None:
+    script = PerpetualScript()
+    script.started()
+    trade_id = script.opened("buy", "0.02", 1)
+    funded_ns = script.now_ns
+    script.now_ns += 41 * SECOND
+    held = [position("BTCUSD", "0.02", mark=100_000.0)]
+    script.snapshot(positions=held)
+    script.snapshot(positions=held, funding=[payment("0.02", "-0.20000001", funded_ns)])
+    write(script.entries)
+    parts = "decimal_sum(realized_pnl_usd) AS pnl, decimal_sum(fees_usd) AS fees, decimal_sum(funding_usd) AS funding"
+    (whole,) = asked(f"SELECT trade_id, {parts} FROM trades GROUP BY trade_id")
+    assert (whole["trade_id"], Decimal(whole["funding"])) == (trade_id, Decimal("0.20000001"))
+    (changed,) = asked(f"SELECT {parts} FROM pnl_changes GROUP BY trade_id")
+    assert {name: Decimal(changed[name]) for name in ("pnl", "fees", "funding")} == {
+        name: Decimal(whole[name]) for name in ("pnl", "fees", "funding")
+    }
+    (strategy,) = asked("SELECT funding_usd FROM strategy_state")
+    assert Decimal(strategy["funding_usd"]) == Decimal("0.20000001")
+
+
+def test_tables_without_a_column_that_another_version_has_are_made_anew(script: Script) -> None:
+    before = asked("SELECT * FROM trades")
+    with sqlite3.connect(tables_path(load_config())) as connection:
+        connection.execute("ALTER TABLE trades DROP COLUMN funding_usd")
+        connection.execute("UPDATE built SET program = 'of before'")
+    connection.close()
+    assert asked("SELECT * FROM trades") == before
