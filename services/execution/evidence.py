@@ -113,8 +113,10 @@ class Evidence:
             self._forget(order.client_order_id)
             return None
         query = self._queries.get(order.client_order_id)
-        if query is None and work.now_ns < due_ns:
-            # an order that is on its way is in no doubt yet
+        confirmed_ns = work.now_ns + work.config.cancel_confirm_ms * MS
+        is_told = order.filled_quantity >= order.sighted_quantity
+        if query is None and is_told and work.now_ns < due_ns <= confirmed_ns:
+            # an amendment or a cancel on its way is in no doubt yet
             return due_ns
         if query is None or query.state_ns != order.state_ns:
             query = Query(

@@ -440,7 +440,7 @@ class Trade(msgspec.Struct, kw_only=True):
             if part.symbol == symbol and part.side == side:
                 break
         else:
-            raise AssertionError(f"{self.trade_id} has no grant for {side} {symbol}")
+            raise ValueError(f"{self.trade_id} has no grant for {side} {symbol}")
         if not request.price_limits:
             return part
         limits = zip(request.legs, request.price_limits, strict=False)

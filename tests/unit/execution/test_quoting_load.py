@@ -18,7 +18,7 @@ from services.execution.rows import (
     VenueCompared,
 )
 from shared.messages.control import RaiseHalt
-from shared.messages.quoting import OrdersChanged
+from shared.messages.quoting import OrdersChanged, OrderToAmend
 from shared.messages.trades import TradeUpdate
 from shared.messages.venue import NewOrder, VenueSnapshot
 from tests.unit.execution.play import CALL, PUT, SECOND, Script, acked, fill, gone, leg, seen
@@ -249,3 +249,36 @@ def test_many_quotes_are_withdrawn_by_a_halt_in_one_call_and_a_few_each_by_itsel
     assert (len(singles), len(batches)) == ((3, 0) if count == 3 else (0, 1))
     withdrawn = [each.order for each in singles] + [order for batch in batches for order in batch.orders]
     assert {ref.client_order_id for ref in withdrawn} == {order.client_order_id for order in orders}
+
+
+def test_a_fill_that_was_shown_and_not_told_is_asked_about_however_often_the_order_is_moved() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    (bid,) = place(script, trade_id, wish("5", "980"))
+    script.on(seen(bid, "partial", "1"))
+    begun_ns = script.now_ns
+    number = bid.client_order_id
+    for turn in range(10):
+        price = D(981 - turn % 2)
+        change(script, trade_id, amend=(OrderToAmend(client_order_id=number, price=price),))
+        script.wait(50)
+        script.on(msgspec.structs.replace(seen(bid, "partial", "1"), price=price))
+        script.wait(150)
+    assert number in script.queries()
+    script.queried(bid, msgspec.structs.replace(seen(bid, "partial", "1"), price=D(980)), fill(bid, 1, "1"))
+    assert script.held(trade_id) == [D(1)]
+    assert (script.now_ns - begun_ns) / SECOND <= 2
+
+
+def test_a_cancel_that_is_not_confirmed_is_alarmed_also_where_the_clock_was_set_back_over_a_restart() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    (bid,) = place(script, trade_id, wish("5", "980"))
+    change(script, trade_id, cancel=(bid.client_order_id,))
+    script.now_ns -= 600 * SECOND
+    script.restarted().snapshot(orders=[seen(bid, "new")])
+    assert script.order(bid).state == "CANCELLING"
+    for _ in range(40):
+        script.wait(1_000)
+        script.snapshot(orders=[seen(bid, "new")])
+    assert "order_unresolved" in script.alerts()
