@@ -83,6 +83,8 @@ class Grid(OrderWorker):
             offer = min(leg.held_quantity, self._step)
             place.append(OrderToPlace(symbol=leg.symbol, side="sell", quantity=offer, price=above, label="offer"))
         match self._turn % 3:
+            case 0 if self._turn % 2 == 0:
+                return WorkOrders(trade_id=trade.trade_id, cancel_all=True)
             case 0:
                 return WorkOrders(trade_id=trade.trade_id, cancel=tuple(each.client_order_id for each in working))
             case 1:
