@@ -178,7 +178,13 @@ def decision_violations(
             symbol = book.orders[row.client_order_id].symbol
             yield from _nets(book, symbol)
             if abs(book.net_quantity(symbol)) > limits.max_position_quantity:
-                text = f"trades hold {book.net_quantity(symbol)} {symbol} of {limits.max_position_quantity}"
+                holding = ", ".join(
+                    trade.trade_id
+                    for trade in book.active_trades()
+                    if any(leg.symbol == symbol and leg.held_quantity for leg in trade.legs)
+                )
+                held = f"{book.net_quantity(symbol)} {symbol} of {limits.max_position_quantity}"
+                text = f"trades hold {held}: {holding}"
                 yield Violation("within_limits", text)
 
 
@@ -376,7 +382,8 @@ def _one_more(book: Book, row: TradeRequested, limits: RiskConfig) -> Iterator[V
     """A trade that is broken may have been over when this one was granted; a hedge takes no place."""
     others = sum(trade.state != "BROKEN" and not trade.request.hedge_of for trade in book.active_trades())
     if not row.request.hedge_of and others >= limits.max_open_trades:
-        yield Violation("within_limits", f"a trade is begun beside {others} of at most {limits.max_open_trades}")
+        text = f"{row.trade_id} is begun beside {others} trades of at most {limits.max_open_trades}"
+        yield Violation("within_limits", text)
 
 
 def _nets(book: Book, symbol: str) -> Iterator[Violation]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import takewhile
 
 from services.exchange import model as ex
 from services.execution import rows
 from services.execution.book import Book
+from services.execution.records import Trade
 from shared.bus.frames import Frame
 from shared.messages.base import Message
 from shared.messages.control import StrategyStatus
@@ -23,6 +25,7 @@ from world.violations import Violation
 
 ZERO = Decimal(0)
 _AVERAGED = Decimal("1e-9")
+_SHARED = Decimal("1e-6")
 _ARRIVES_NS = 5 * SECOND
 """Without faults a reader sees by the next heartbeat that something is missing, and has it soon after."""
 
@@ -52,7 +55,9 @@ def _fees(venue: Venue, book: Book) -> Iterator[Violation]:
     settled = [one for one in venue.products.settlements() if one.symbol not in venue.foreign]
     venue_fees = sum((fee_usd_of(fill) for fill in fills), ZERO) + sum((one.fee_usd for one in settled), ZERO)
     if fees != venue_fees:
-        yield Violation("fees_equal", f"fees of trades {fees} are not the venue's {venue_fees}")
+        yield Violation(
+            "fees_equal", f"fees of trades {fees} are not the venue's {venue_fees}", _fees_differ(venue, book)
+        )
 
 
 def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Iterator[Violation]:
@@ -76,7 +81,9 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
         yield Violation("cash_equal", f"cash {cash} is not {parts}")
     booked = -sum((trade.funding_usd for trade in book.trades.values()), ZERO)
     if booked != funding and not venue.foreign:
-        yield Violation("cash_equal", f"trades received {booked} USD of funding, the account {funding}")
+        text = f"trades received {booked} USD of funding, the account {funding}"
+        funded = (trade for trade in book.trades.values() if any(leg.instrument.is_perpetual for leg in trade.legs))
+        yield Violation("cash_equal", text, tuple(trade.trade_id for trade in funded))
     own_fills = [fill for fill in fills if fill.order_id not in venue.by_hand]
     kept = sum((fee_usd_of(fill) for fill in own_fills if fill.fee_coin != "USDT"), ZERO)
     own = _traded(own_fills) - kept
@@ -84,12 +91,68 @@ def cash_violations(venue: Venue, book: Book, entries: Iterable[Entry]) -> Itera
     explained = -sum((trade.fees_usd for trade in book.trades.values()), ZERO)
     for trade in book.trades.values():
         explained += sum((leg.sign * (leg.closed_cash - leg.opened_cash) for leg in trade.legs), ZERO)
+    outside: defaultdict[str, Decimal] = defaultdict(Decimal)
     for entry in entries:
         row = entry.row
         if isinstance(row, rows.LegClosedOutside) and row.venue_trade_id is None and row.price is not None:
-            explained -= book.trades[row.trade_id].legs[row.leg_index].sign * row.quantity * row.price
+            outside[row.trade_id] += book.trades[row.trade_id].legs[row.leg_index].sign * row.quantity * row.price
+    explained -= sum(outside.values(), ZERO)
     if own != explained:
-        yield Violation("cash_equal", f"the desk's trades made {explained} USD by its books, {own} at the venue")
+        text = f"the desk's trades made {explained} USD by its books, {own} at the venue"
+        yield Violation("cash_equal", text, _cash_differs(venue, book, outside) or _fees_differ(venue, book))
+
+
+def _fees_differ(venue: Venue, book: Book) -> tuple[str, ...]:
+    return _differing(venue, book, fee_usd_of, lambda settled: settled.fee_usd, lambda trade: trade.fees_usd)
+
+
+def _cash_differs(venue: Venue, book: Book, outside: Mapping[str, Decimal]) -> tuple[str, ...]:
+    """Before fees. outside: what was booked, by trade, for what somebody else closed."""
+
+    def booked(trade: Trade) -> Decimal:
+        cash = sum((leg.sign * (leg.closed_cash - leg.opened_cash) for leg in trade.legs), ZERO)
+        return cash - outside.get(trade.trade_id, ZERO)
+
+    return _differing(
+        venue,
+        book,
+        lambda fill: -fill.side.sign * fill.quantity * fill.price,
+        lambda settled: settled.settlement_cash_flow_usd,
+        booked,
+    )
+
+
+def _differing(
+    venue: Venue,
+    book: Book,
+    of_fill: Callable[[ex.Fill], Decimal],
+    of_settlement: Callable[[VenueExercise], Decimal],
+    booked: Callable[[Trade], Decimal],
+) -> tuple[str, ...]:
+    """Trades that booked something else than their executions at the venue and their share of settlements sum to.
+    Shares of a settlement are rounded, and judged less closely."""
+    at_venue: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for fill in venue.rfqs.named(venue.fills_of_trades(), book):
+        order = None if fill.client_order_id is None else book.orders.get(fill.client_order_id)
+        if order is not None and fill.order_id not in venue.by_hand:
+            at_venue[order.trade_id] += of_fill(fill)
+    trades = book.trades.values()
+    for settled in venue.products.settlements():
+        parts = [
+            (trade.trade_id, leg.settled_quantity)
+            for trade in trades
+            for leg in trade.legs
+            if leg.symbol == settled.symbol and leg.settled_quantity
+        ]
+        whole = sum((quantity for _, quantity in parts), ZERO)
+        for trade_id, quantity in parts:
+            at_venue[trade_id] += of_settlement(settled) * quantity / whole
+    return tuple(
+        trade.trade_id
+        for trade in trades
+        if abs(booked(trade) - at_venue[trade.trade_id])
+        > (_SHARED if any(leg.settled_quantity for leg in trade.legs) else ZERO)
+    )
 
 
 def _traded(fills: Iterable[ex.Fill]) -> Decimal:

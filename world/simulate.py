@@ -47,7 +47,7 @@ from world.roll_audit import chain_violations, net_limit_violations, succession_
 from world.scenario import NOON_NS, Operator, Scenario, drawn
 from world.situations import Reached, reached
 from world.stopper import stopper
-from world.story import stories
+from world.story import folded, ids_in, stories
 from world.treasurer import Treasurer
 from world.violations import Violation
 
@@ -117,7 +117,9 @@ def simulate(seed: int, faults: Faults | None = None, scenario: Scenario | None 
         return _verdict(seed, faults, scenario, desk, desk.book, violations)
     except AssertionError as error:
         violations = [Violation("no_core_failed", f"assertion: {error}")]
-        return _verdict(seed, faults, scenario, desk, Book.empty(scenario.execution), violations)
+        # The core may have died in the middle of a change.
+        book = folded(desk.nodes["execution"].journal.entries, scenario.execution)
+        return _verdict(seed, faults, scenario, desk, book, violations)
     finally:
         if collects:
             gc.enable()
@@ -282,7 +284,11 @@ def decided_wrongly(desk: Desk) -> list[Violation]:
 
 def failures(nodes: Iterable[Node]) -> list[Violation]:
     """Inputs on which a core raised."""
-    return [Violation("no_core_failed", f"{node.name}: {failure}") for node in nodes for failure in node.failures]
+    return [
+        Violation("no_core_failed", f"{node.name}: {failure}", ids_in(repr(failure.item)))
+        for node in nodes
+        for failure in node.failures
+    ]
 
 
 def _heal(desk: Desk) -> None:

@@ -147,10 +147,11 @@ PROMISES: dict[Invariant, str] = {
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One broken promise: which, and what was seen."""
+    """One broken promise: which, and what was seen. concerns: ids of trades and orders that are not in the text."""
 
     invariant: Invariant
     text: str
+    concerns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.text}"

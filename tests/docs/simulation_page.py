@@ -45,8 +45,10 @@ python -m world --seeds 20 --json | jq -r .digest    # before and after
 ```
 
 When a promise is broken, the run prints the promise, what was seen, the mix of faults, the story of the trade
-concerned event by event, and the line that runs that seed again. A seed that found a bug of the desk becomes a
-test.
+concerned event by event, and the line that runs that seed again. Where what was seen names no trade, as a sum of
+fees, it is the trades of which the venue has other figures, those of the symbol, intent or strategy that is named,
+or the ones that something happened to last, and a line says so; three at the most. A seed that found a bug of the
+desk becomes a test.
 
 Last run over many seeds: [simulation-nightly.md](simulation-nightly.md). Mistakes that were made on purpose, and
 which promise found each: [simulation-mutants.md](simulation-mutants.md).

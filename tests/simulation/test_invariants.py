@@ -70,7 +70,8 @@ from world.ledger import (
 )
 from world.products import Products
 from world.roll_audit import chain_violations, net_limit_violations, succession_violations, undecided_rolls
-from world.simulate import failures, violations_at_rest
+from world.simulate import failures, simulate, violations_at_rest
+from world.story import folded, stories
 from world.venue import Venue
 from world.violations import PROMISES, Invariant, Violation
 
@@ -592,5 +593,60 @@ def test_every_promise_has_its_words_and_a_way_in_which_it_is_seen_to_be_broken(
 
 @pytest.mark.parametrize("invariant", PROMISES)
 def test_a_broken_promise_is_seen(desk: Desk, invariant: Invariant) -> None:
-    seen = {violation.invariant for violation in WAYS[invariant](desk)}
-    assert invariant in seen
+    violations = list(WAYS[invariant](desk))
+    assert invariant in {violation.invariant for violation in violations}
+    told = list(stories(violations, desk.book, 0, DESK_NUMBER))
+    assert any(line.startswith(tuple(desk.book.trades)) for line in told)
+    assert any(line.startswith("  ") for line in told)
+
+
+@pytest.mark.parametrize("invariant", ["fees_equal", "cash_equal"])
+def test_where_a_sum_differs_the_trade_that_makes_the_difference_is_named(desk: Desk, invariant: Invariant) -> None:
+    (violation,) = WAYS[invariant](desk)
+    assert violation.concerns == (first_trade(desk.book).trade_id,)
+
+
+@pytest.mark.parametrize("invariant", ["flat_at_venue", "positions_equal"])
+def test_of_a_symbol_the_stories_of_its_trades_are_told_and_of_no_other(desk: Desk, invariant: Invariant) -> None:
+    (violation,) = (each for each in WAYS[invariant](desk) if each.invariant == invariant)
+    told = [line for line in stories([violation], desk.book, 0, DESK_NUMBER) if line.startswith("t")]
+    symbol = _position(desk).symbol
+    assert told
+    assert all(symbol in line for line in told)
+
+
+def test_a_trade_past_the_limits_is_named(desk: Desk) -> None:
+    begun = [each for each in tighter_limits(desk) if "is begun beside" in each.text]
+    assert begun
+    assert all(each.text.split()[0] in desk.book.trades for each in begun)
+    small = RiskConfig(max_position_quantity=Decimal("0.001"))
+    held = [each for each in decision_violations(entries(desk), CONFIG, desk.witness, small) if "hold" in each.text]
+    assert held
+    assert all(each.text.split()[-1] in desk.book.trades for each in held)
+
+
+def test_what_a_core_failed_on_is_named(desk: Desk) -> None:
+    trade = first_trade(desk.book)
+    node = copy.copy(desk.nodes["execution"])
+    node.failures = [CoreFailed(f"an input of order {trade.order_ids[0]}", ValueError("drill"))]
+    (line, *_) = stories(failures([node]), desk.book, 0, DESK_NUMBER)
+    assert line.startswith(trade.trade_id)
+
+
+def test_a_failed_assertion_is_told_with_stories_of_what_the_journal_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Desk) -> list[Violation]:
+        raise AssertionError("drill")
+
+    monkeypatch.setattr("world.simulate.violations_at_rest", fail)
+    verdict = simulate(3)
+    assert [each.text for each in verdict.violations] == ["assertion: drill"]
+    assert verdict.trades > 0
+    assert sum(line.startswith("t") for line in verdict.story) in (1, 2, 3)
+
+
+def test_a_journal_that_cannot_be_folded_to_its_end_is_folded_as_far_as_it_can(desk: Desk) -> None:
+    rows = entries(desk)
+    place = place_of(rows, lambda row: isinstance(row, TradeRequested) and row.request.strategy == "beta")
+    unknown = msgspec.structs.replace(rows[-1], row=OrderMoved(client_order_id=1, state="WORKING", reason="drill"))
+    book = folded([*rows[:place], unknown, *rows[place:]], CONFIG)
+    assert list(book.trades) == [each.row.trade_id for each in rows[:place] if isinstance(each.row, TradeRequested)]
