@@ -149,6 +149,15 @@ def _is_of(path: str, order: int, number: int) -> bool:
     return key is not None and key.trade_number == number
 
 
+def _slowest(ways: Sequence[Way]) -> str:
+    """Of so few intents p99 is hardly more than the slowest one: where that one waited."""
+    slowest = max(ways, key=lambda way: way.whole_us)
+    return (
+        f"the slowest took {slowest.whole_us:,.0f} µs: grant {slowest.grant_us:,.0f}, bus and decision "
+        f"{_decided_us(slowest):,.0f}, commit {slowest.commit_us:,.0f}, to the exchange {_sent_us(slowest):,.0f}"
+    )
+
+
 def figures(ways: Mapping[str, Sequence[Way]], bare_us: Sequence[float]) -> list[Row]:
     """Of each kind p50 and p99 beside the bare hops, then the share of the grant and of the commit in its p50."""
     rows = []
@@ -169,7 +178,7 @@ def figures(ways: Mapping[str, Sequence[Way]], bare_us: Sequence[float]) -> list
                     "µs",
                     beside="the same hops bare",
                     beside_value=round(floor[percentile], 1),
-                    note=note if percentile == 50 else "",
+                    note=note if percentile == 50 else _slowest(counted),
                 )
             )
         for part, values in (

@@ -170,8 +170,8 @@ FAULTS: dict[str, str] = {
     "orders_per_s": "of placements, of amendments and of cancels so many are taken in a second, more are refused; "
     "0 for the exchange's own limit",
     "rate_penalty_ms": "after one too many of a kind, all of that kind are refused for so long",
-    "request_expired": "an opening order arrives 13 to 25 s late, long after the venue should have dropped it; in "
-    "directed scenarios alone, for where it is on more can be opened than was granted",
+    "request_expired": "an opening order arrives 13 to 25 s late, long after the venue should have dropped it: "
+    "more can be opened than was granted",
 }
 """What each fault does."""
 

@@ -1,4 +1,4 @@
-"""What must agree when all is at rest: positions, fees and cash to the last decimal, intents and their outcomes."""
+"""What must agree when all is at rest: positions, fees and cash, intents and their outcomes."""
 
 from __future__ import annotations
 

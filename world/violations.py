@@ -108,8 +108,9 @@ PROMISES: dict[Invariant, str] = {
     "fills_equal": "each order's fills are those of the venue, and the venue filled nothing unknown",
     "positions_equal": "what trades hold adds up to the venue's positions without those of others",
     "fees_equal": "the fees of trades are those of the venue, to the last decimal",
-    "cash_equal": "the account's cash is its deposits, fills, fees, settlements and delivery fees, and the desk's "
-    "trades explain it, to the last decimal",
+    "cash_equal": "the account's cash is its deposits and transfers, fills, fees, settlements, delivery fees and "
+    "funding, to the last decimal, where futures are traded to a billionth of a USD, for the digits of the venue's "
+    "average price; the desk's trades explain their part of it, and the funding, to the last decimal",
     "one_outcome": "an intent has one outcome in the journal, and every answer that went out says the same",
     "grants_released": "a grant reserves room while its opening may trade, and no longer",
     "refusal_is_final": "an intent that is told to be refused for good never has a trade",

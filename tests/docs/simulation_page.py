@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from world.directed import DIRECTED
-from world.faults import FAULTS, Faults
+from world.faults import FAULTS, UNDRAWN, Faults
 from world.violations import PROMISES
 
 _INTRODUCTION = """# The simulation
@@ -65,7 +65,8 @@ which promise found each: [simulation-mutants.md](simulation-mutants.md).
   hand.
 - **The venue's habits** where its documentation leaves them open (`drawn_switches`).
 - **Faults.** Each is off in about half of the seeds; where it is on, its size varies by an order of magnitude, so
-  that some seeds have one extreme fault and others a bit of everything.
+  that some seeds have one extreme fault and others a bit of everything. Those that are marked so below are drawn by
+  no seed.
 
 ## Faults
 
@@ -75,6 +76,8 @@ chance per occasion.
 | fault | what happens | calm |
 |---|---|---:|
 """
+
+_UNDRAWN = "; in directed scenarios alone"
 
 _PROMISES = """
 Halts in the middle of a trade, closes and cancels come from the operator; partial fills from thin books; price
@@ -105,7 +108,8 @@ _LIMITS = """
 - Mistakes in what the simulated exchange believes of the venue: the contract tests compare the two.
 - That a journal's file survives a torn write: here nothing of the batch survives, as SQLite promises; the tests of
   the store cut real files.
-- Funding: options have none.
+- Funding and the delivery of dated futures in drawn seeds: the directed scenarios `perpetuals` and `dated_futures`
+  run over them, and there the same promises hold.
 - Mistakes that nobody thought of: the table shows that those in it are found, and not that all are.
 """
 
@@ -113,7 +117,10 @@ _LIMITS = """
 def simulation_page() -> str:
     """The whole page as Markdown."""
     calm = Faults.none()
-    faults = "".join(f"| `{name}` | {what} | {getattr(calm, name):g} |\n" for name, what in FAULTS.items())
+    faults = "".join(
+        f"| `{name}` | {what}{_UNDRAWN if name in UNDRAWN else ''} | {getattr(calm, name):g} |\n"
+        for name, what in FAULTS.items()
+    )
     promises = "".join(f"| `{name}` | {what} |\n" for name, what in PROMISES.items())
     directed = "".join(f"| `{name}` | {one.what} |\n" for name, one in DIRECTED.items())
     return _INTRODUCTION + faults + _PROMISES + promises + _DIRECTED + directed + _LIMITS

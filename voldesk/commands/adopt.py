@@ -24,7 +24,7 @@ def adopt(
     symbol: Annotated[
         str,
         typer.Argument(
-            help="An option that `voldesk reconcile` shows as a foreign position.",
+            help="An option, perpetual or dated future that `voldesk reconcile` shows as a foreign position.",
             autocompletion=complete_foreign_symbol,
         ),
     ],
