@@ -139,6 +139,58 @@ def test_names_and_figures_stay_whole_on_a_terminal_of_80_characters(peers: Peer
         assert line.split() in [row.split() for row in told.splitlines()]
 
 
+WIDE_FIGURES = (
+    ("open", "buy", CALL, "1119", "1120.5", "1122.8", "0.23", "20.5"),
+    ("open", "buy", CALL, "0.40", "2", "4.000s", "0%", "0.75"),
+    ("close", "sell", CALL, "-", "100120.5", "100122.875", "-1,230.23", "-1122.5"),
+    ("close", "sell", CALL, "-12.40", "12", "9.000s", "100%", "10.75"),
+)
+NARROW_FIGURES = (
+    ("decision", "price", "1119", "-"),
+    ("mid", "at", "arrival", "1120.5", "100120.5"),
+    ("average", "1122.8", "100122.875"),
+    ("slippage,", "USD", "0.23", "-1,230.23"),
+    ("bp", "of", "premium", "20.5", "-1122.5"),
+    ("improved,", "USD", "0.40", "-12.40"),
+    ("orders", "2", "12"),
+    ("time", "to", "fill", "4.000s", "9.000s"),
+    ("maker", "share", "0%", "100%"),
+    ("fees,", "USD", "0.75", "10.75"),
+)
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(120, WIDE_FIGURES), (80, NARROW_FIGURES), (44, NARROW_FIGURES)])
+def test_every_figure_of_a_leg_is_whole_however_wide_the_terminal(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, columns: int, expected: tuple[tuple[str, ...], ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    reduced = msgspec.structs.replace(
+        LEG,
+        side="sell",
+        decision_price=None,
+        arrival_mid=100_120.5,
+        average_price=D("100122.875"),
+        slippage_usd=D("-1230.23"),
+        slippage_bp=-1122.5,
+        improvement_usd=D("-12.4"),
+        orders=12,
+        time_to_fill_s=9.0,
+        maker_share=1.0,
+        fees_usd=D("10.75"),
+    )
+    quality = (phase(legs=(LEG,)), phase(phase="close", legs=(reduced,)))
+    peers.answer("execution", lambda _: msgspec.structs.replace(STORY, quality=quality))
+    lines = Ran("trade", "t59495869").out.splitlines()
+    shown = [tuple(line.split()) for line in lines]
+    for line in expected:
+        assert line in shown
+    begin = next(
+        index for index, line in enumerate(lines) if line.startswith(("prices of the legs", "execution of "))
+    )
+    tables = [line for line in lines[begin:] if " · " not in line]
+    assert max(map(len, tables)) <= columns
+
+
 def test_a_column_of_names_is_not_cut_on_a_terminal_that_is_too_narrow_for_the_table(
     peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +234,8 @@ def test_a_trade_shows_its_legs_and_the_whole_with_slippage_and_time(peers: Peer
     words = " ".join(Ran("trade", "t59495869").out.split())
     for expected in (
         "execution of the legs",
-        "1120.5 1122.8 0.23 20.5 4.000s",
+        f"open buy {CALL} 1119 1120.5 1122.8 0.23 20.5",
+        f"open buy {CALL} 0.40 2 4.000s 0% 0.75",
         "execution as a whole",
         "maker share 50% fees, USD 0.75",
     ):
