@@ -106,7 +106,7 @@ def _short_grants(seed: int) -> Scenario:
         name="short_grants",
         strategies=tuple(_trader(name) for name in ("alpha", "beta")),
         exchange=small_exchange(seed),
-        risk=RiskConfig(grant_ttl_ms=4_000),
+        risk=RiskConfig(grant_ttl_ms=4_000, grant_ttl_max_ms=4_000),
         faulty_s=40,
     )
 

@@ -112,7 +112,7 @@ def test_a_desk_that_is_disturbed_by_its_operator_its_market_and_others_keeps_ev
 
 
 def test_trades_held_over_their_expiry_are_settled_under_faults() -> None:
-    verdict = simulate(4, scenario=expiring(4))
+    verdict = simulate(9, scenario=expiring(9))
     assert verdict.violations == ()
     assert verdict.settled > 0
     assert verdict.unknown_orders > 0, "no fault was met"
