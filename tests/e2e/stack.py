@@ -150,12 +150,12 @@ class Desk:
     def trade(self, trade_id: str) -> dict[str, Any]:
         return next((row for row in self.trades() if row["trade_id"] == trade_id), {"state": "not answered"})
 
-    def at_venue(self, ask: Callable[[CoincallGateway], Awaitable[T]]) -> T:
-        """Ask the simulated exchange over HTTP, with risk's read-only key."""
+    def at_venue(self, ask: Callable[[CoincallGateway], Awaitable[T]], service: str = "risk") -> T:
+        """Ask the simulated exchange over HTTP, with the key of a service; risk's can only read."""
 
         async def run() -> T:
             port = json.loads((self.run_dir / "ports.json").read_text())["exchange"]
-            gateway = EveryProduct(simulated("127.0.0.1", port), load_api_key(self.settings, "risk"))
+            gateway = EveryProduct(simulated("127.0.0.1", port), load_api_key(self.settings, service))
             gateway.limited_to(futures=self.settings.futures, pairs=self.settings.spot_pairs)
             try:
                 return await ask(gateway)
