@@ -272,17 +272,20 @@ class Requests:
             and order.strategy in (None, book.trades[each.trade_id].request.strategy)
             and drop_retry(each, work, f"cancelled by {_short(order.requested_by)}")
         )
+        told: list[int] = []
         for each in chosen:
             trade = book.trades[each.trade_id]
             reason = f"cancelled by {_short(order.requested_by)}"
             one_quote = trade.by_strategy and (order.client_order_id or order.symbol) is not None
             if each.purpose == "open" and trade.stop is None and trade.state in OPENING_STATES and not one_quote:
                 work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
-            if trade.by_strategy:
+            if trade.by_strategy and trade.close is None and trade.state in (*OPENING_STATES, *HOLDING_STATES):
                 # quoting may go on, and nothing else would come back to an order that is on its way
                 cancel_soon(each, work, reason)
             else:
                 work.cancel(each, reason)
+            if each.cancel_asked or not trade.by_strategy:
+                told.append(each.client_order_id)
         for trade in tuple(book.active_trades()):
             if (
                 (order.client_order_id or order.symbol) is None
@@ -293,7 +296,7 @@ class Requests:
                 if trade.by_strategy and trade.stop is None and trade.state in OPENING_STATES:
                     work.record(rows.OpeningStopped(trade_id=trade.trade_id, reason=reason, void=False))
                 withdraw(trade, work, reason)
-        return CancelAccepted(client_order_ids=(*(each.client_order_id for each in chosen), *dropped))
+        return CancelAccepted(client_order_ids=(*told, *dropped))
 
     def _halt(self, order: RaiseHalt) -> HaltsAnswered:
         self._view.guards.raise_halt(order.level, _short(order.reason), _short(order.requested_by))

@@ -77,7 +77,7 @@ class OrderToAmend(msgspec.Struct, frozen=True, kw_only=True):
     price: Decimal
 
 
-class ChangeOrders(Message, frozen=True, kw_only=True, tag="change_orders.2"):
+class ChangeOrders(Message, frozen=True, kw_only=True, tag="change_orders.3"):
     """Place, amend and cancel orders of one quoting trade; each is judged by itself, none twice.
 
     Cancels go first, then amendments, then what is placed. valid_until_ns: what opens or amends is refused after.

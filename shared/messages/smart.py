@@ -82,7 +82,8 @@ class SmartParams(msgspec.Struct, frozen=True, kw_only=True):
         """How long an opening may take at most when each leg needs all its time, the legs of a chunk in so many
         levels one after the other. settling_s: what each level takes beside, until its last order has ended."""
         chunk_s = levels * (self.time_per_chunk_s + self.crossing_most_s + settling_s)
-        return max(self.total_duration_s + chunk_s, self.chunk_count * chunk_s)
+        last_begins_s = self.total_duration_s * (self.chunk_count - 1) / self.chunk_count
+        return max(last_begins_s + chunk_s, self.chunk_count * chunk_s)
 
 
 class ChunkProgress(msgspec.Struct, frozen=True, kw_only=True):

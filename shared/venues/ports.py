@@ -264,7 +264,7 @@ class OrderGateway(AccountGateway, Protocol):
 
     async def place_batch(self, orders: Sequence[NewOrder]) -> tuple[OrderAcked | OrderRefused | OutcomeUnknown, ...]:
         """Send each order once, in the venue's batches where the account may. Outcomes in the order of `orders`. When
-        the margin does not suffice for one, what has not left yet is not sent."""
+        the margin does not suffice for one, what has not left yet and does not only reduce is not sent."""
         ...
 
     async def amend_batch(self, changes: Sequence[Amendment]) -> tuple[AmendAcked | AmendRefused | AmendUnknown, ...]:

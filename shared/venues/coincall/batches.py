@@ -90,7 +90,8 @@ class Batches:
 
     async def place(self, orders: Sequence[NewOrder], margin: Margin | None = None) -> tuple[Placed, ...]:
         """Send each order once; outcomes in the order of `orders`. When the margin does not suffice for one, here or
-        in another part of the request, what has not left yet is not sent: OrderRefused, kind "rejected", code 0."""
+        in another part of the request, what has not left yet and does not only reduce is not sent: OrderRefused, kind
+        "rejected", code 0."""
         margin = margin or Margin()
         outcomes: list[Placed] = []
         while (left := orders[len(outcomes) :]) and margin.suffices:
@@ -158,15 +159,15 @@ async def placed_singly(
     orders: Sequence[NewOrder], place: Callable[[NewOrder], Awaitable[Placed]], margin: Margin
 ) -> list[Placed]:
     """Send each order once by itself, a few at once; outcomes in the order of `orders`. None is begun after one, here
-    or wherever else `margin` is looked at, for which the margin did not suffice."""
+    or wherever else `margin` is looked at, for which the margin did not suffice; but those that only reduce are, as
+    they need none: a stop order that protects a position is not kept back for want of what others need."""
     outcomes: list[Placed] = []
     for part in _parts(orders, SINGLES_AT_ONCE):
-        if margin.suffices:
-            placed = await asyncio.gather(*map(place, part))
-            margin.seen(placed)
-            outcomes += placed
-        else:
-            outcomes += map(_without_margin, part)
+        sent = part if margin.suffices else [order for order in part if order.reduce_only]
+        placed = await asyncio.gather(*map(place, sent))
+        margin.seen(placed)
+        by_id = {outcome.client_order_id: outcome for outcome in placed}
+        outcomes += [by_id.get(order.client_order_id) or _without_margin(order) for order in part]
     return outcomes
 
 

@@ -153,3 +153,10 @@ def test_what_each_mode_asks_for() -> None:
     assert asked_s(leg("BTCUSD", "buy"), leg(PUT, "buy"), rfq=RfqParams(timeout_s=300)) == smart_s
     scaled = msgspec.structs.replace(PATIENT, scale_to_filled=True)
     assert OpenStructure(legs=legs, execution_mode="limit", execution_params=scaled).opening_s == 1.5 * limit_s
+
+
+def test_chunks_over_time_take_until_the_last_of_them_which_begins_before_the_end_has_had_its_time() -> None:
+    spread = SmartParams(chunk_count=4, total_duration_s=14_400.0)
+    alone = msgspec.structs.replace(spread, chunk_count=1, total_duration_s=0.0)
+    assert spread.longest_s(2, 15.0) == 10_800.0 + alone.longest_s(2, 15.0)
+    assert spread.longest_s(2, 15.0) < RiskConfig().grant_ttl_max_ms / 1_000

@@ -719,3 +719,18 @@ def test_nothing_is_quoted_in_an_option_that_no_longer_trades() -> None:
     (bid,) = place(script, trade_id, wish("1", "980"))
     script.wait(16 * 60 * 1_000)
     assert bid.client_order_id in script.cancelled()
+
+
+def test_a_cancel_by_symbol_promises_nothing_of_an_order_that_closes_the_trade_and_is_on_its_way() -> None:
+    script = Script().started()
+    trade_id = quoting(script)
+    holding(script, trade_id)
+    script.close(trade_id)
+    script.wait(1_000)
+    (order,) = script.placed()
+    answer = script.cancel(symbol=CALL)
+    assert order.client_order_id not in answer.client_order_ids
+    assert script.rows(CancelAwaited) == []
+    script.on(acked(order)).on(seen(order, "new"))
+    assert script.cancel(symbol=CALL).client_order_ids == (order.client_order_id,)
+    assert script.cancelled() == [order.client_order_id]

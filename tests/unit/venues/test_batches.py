@@ -158,6 +158,19 @@ async def test_single_orders_stop_soon_after_the_first_that_lacks_margin(
     assert len(venue.calls_of(SINGLE)) == 5
 
 
+async def test_orders_that_only_reduce_are_sent_whatever_margin_lacks_for_others(
+    venue: RestVenue, gateway: CoincallGateway
+) -> None:
+    venue.then(MODIFY, EMPTY_BATCH)
+    venue.then(CREATE, ok([row(number) for number in range(1, 40)] + [row(None, 10529, "balance")]))
+    venue.always(SINGLE, ok(FIRST_ID))
+    wanted = list(orders(50))
+    wanted[44] = msgspec.structs.replace(wanted[44], reduce_only=True)
+    outcomes = await gateway.place_batch(wanted)
+    assert [type(each) for each in outcomes[40:]] == [*[OrderRefused] * 4, OrderAcked, *[OrderRefused] * 5]
+    assert len(venue.calls_of(SINGLE)) == 1
+
+
 async def test_the_margin_that_lacks_for_one_product_holds_back_what_is_left_of_the_others(venue: RestVenue) -> None:
     told, answered = asyncio.Event(), Counter[str]()
 
