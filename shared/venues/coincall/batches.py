@@ -178,7 +178,8 @@ async def cancelled_together(
     endpoint: Endpoint = BATCH_CANCEL,
 ) -> tuple[Cancelled, ...]:
     """Ask for each cancel once, by the venue's id where it is known; outcomes in the order of `orders`. No right is
-    needed; where the venue has no such call all the same, each goes by itself."""
+    needed. Where the venue has no such call all the same, or refuses it as a whole, each goes by itself: together
+    they would be refused again and again, and rest."""
     outcomes: dict[int, Cancelled] = {}
     named = [order for order in orders if order.venue_order_id is not None]
     unnamed = [order for order in orders if order.venue_order_id is None]
@@ -186,7 +187,8 @@ async def cancelled_together(
         for part in _parts(group, BATCH_MAX):
             ids: list[Value] = [order.venue_order_id or order.client_order_id for order in part]
             result = await rest.send(endpoint, {field: ids}, "cancel")
-            if errors.lacks_right(result):
+            is_refused = isinstance(result, Answer) and errors.kind_of(result) == "rejected"
+            if errors.lacks_right(result) or is_refused:
                 found: Iterable[Cancelled] = await asyncio.gather(*map(cancel, part))
             elif isinstance(rows := _rows(wire.BatchCancelRow, result), list):
                 found = [_cancelled(order, rows) for order in part]
