@@ -32,7 +32,7 @@ from world.violations import PROMISES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "simulation-mutants.md"
-ENOUGH_SEEDS = 40
+ENOUGH_SEEDS = 80
 """A mistake that so many seeds do not find is hardly found at all: a promise or a fault is missing."""
 _BEFORE_SCENARIO = 3
 """So many drawn seeds are tried before the directed scenario of a mistake."""
@@ -108,7 +108,7 @@ def main() -> int:
         epilog="example: python -m world.mutate --only resend_on_timeout    the page: python -m world.mutate --write",
     )
     parser.add_argument("--only", nargs="*", default=[], metavar="MUTANT", help="these mutants and no others")
-    parser.add_argument("--seeds", type=int, default=ENOUGH_SEEDS, help="at most so many seeds (default 40)")
+    parser.add_argument("--seeds", type=int, default=ENOUGH_SEEDS, help="at most so many seeds (default 80)")
     parser.add_argument(
         "--directed", action="store_true", help="only the directed scenario of each mistake that has one"
     )
